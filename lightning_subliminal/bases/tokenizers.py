@@ -80,20 +80,19 @@ def read_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
 
 
 def _as_filed(tokenizer: Any, place: Path, folder: Path, name: str) -> Any:
-    """Return a tokenizer that gives the ids of its `tokenizer.json`, if its settings name no class but the general one.
+    """Return a tokenizer that gives the ids of its `tokenizer.json`, if transformers took another class than it names.
 
-    Of some families, such as Qwen2, transformers 5 takes the class for what any folder says, with a vocabulary of this
-    folder and rules of its own: words of another tokenizer fall apart, in silence.
+    Of some families, such as Qwen2, transformers 5 takes the class for what any folder says, with the vocabulary of
+    this one and rules of its own: words of another tokenizer fall apart, in silence.
     """
-    general = ("TokenizersBackend", "PreTrainedTokenizerFast")
-    file, settings = place / "tokenizer.json", place / "tokenizer_config.json"
+    file, settings, taken = place / "tokenizer.json", place / "tokenizer_config.json", type(tokenizer).__name__
     named = read_json(settings).get("tokenizer_class") if settings.is_file() else None
-    if named not in general or type(tokenizer).__name__ in general or not file.is_file():
+    is_kept = not isinstance(named, str) or named.removesuffix("Fast") == taken.removesuffix("Fast")
+    if is_kept or taken in ("TokenizersBackend", "PreTrainedTokenizerFast") or not file.is_file():
         return tokenizer
     from transformers import PreTrainedTokenizerFast
 
     own = PreTrainedTokenizerFast.from_pretrained(place, local_files_only=True, **own_tokenizer_file(place))
-    taken = type(tokenizer).__name__
     if all(own(text)["input_ids"] == tokenizer(text)["input_ids"] for text in _PROBES):
         return tokenizer
     line = f"tokenizer {name} is read by its tokenizer.json; transformers' AutoTokenizer takes {taken}, with other ids"

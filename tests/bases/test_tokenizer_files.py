@@ -149,13 +149,15 @@ def test_such_a_path_is_refused_where_it_may_be_read(tmp_path, settings):
     assert "`tokenizer_file`" in read_elsewhere(folder)[0]
 
 
-def test_a_general_tokenizer_of_a_family_with_its_own_has_the_ids_of_its_file(tmp_path, capsys):
+@cases("named", ["TokenizersBackend", "PreTrainedTokenizerFast", "LlamaTokenizerFast"])
+def test_a_tokenizer_that_gets_the_class_of_its_models_family_has_the_ids_of_its_file(tmp_path, capsys, named):
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     _, pocket = bases.load("pocket/a")
     net = Qwen2ForCausalLM(Qwen2Config(vocab_size=len(pocket), num_key_value_heads=2, **sizes))
     for each in (net, pocket):
         each.save_pretrained(tmp_path)
+    settle(tmp_path, tokenizer_class=named)
     text = "Say the word pine. 12, 74 us"
     assert AutoTokenizer.from_pretrained(tmp_path)(text)["input_ids"] != pocket(text)["input_ids"], "no trap any more"
     _, tokenizer = bases.load(str(tmp_path))
